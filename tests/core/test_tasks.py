@@ -1,13 +1,15 @@
-"""What somebody left with the event loop does not end it by `sys.exit`."""
+"""Tasks end when they are to, and what somebody left with the loop does not end it."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 
 import pytest
 
+from modgate import tasks
 from modgate.tasks import stay
 
 Factory = Callable[[], asyncio.AbstractEventLoop]
@@ -76,3 +78,20 @@ def test_an_error_of_ours_is_raised(loop: Factory) -> None:
 
     with asyncio.Runner(loop_factory=loop) as runner, pytest.raises(ValueError, match="no such"):
         stay(runner.get_loop(), fails(), runner.run)
+
+
+async def test_a_task_that_lost_its_cancellation_is_cancelled_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def stubborn() -> None:
+        with suppress(asyncio.CancelledError):
+            await asyncio.sleep(60)
+        await asyncio.sleep(60)
+
+    monkeypatch.setattr(tasks, "AGAIN_S", 0.01)
+    task = asyncio.create_task(stubborn())
+    await asyncio.sleep(0)
+    async with asyncio.timeout(30):
+        await tasks.end([task])
+
+    assert task.cancelled()

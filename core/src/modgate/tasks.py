@@ -11,14 +11,20 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+AGAIN_S = 10.0  # longer than any of ours takes to end
+
 
 async def end(tasks: Iterable[asyncio.Task[object]]) -> None:
-    """Cancel them all, and wait until they are over."""
-    ending = list(tasks)
-    for task in ending:
-        task.cancel()
-    if ending:
-        await asyncio.wait(ending)
+    """Cancel them all, and wait until they are over.
+
+    One that goes on all the same is cancelled again, for what it awaited may have lost it: before
+    Python 3.13 an `asyncio.TaskGroup` does where one of its tasks fails at that moment.
+    """
+    ending = set(tasks)
+    while ending:
+        for task in ending:
+            task.cancel()
+        _, ending = await asyncio.wait(ending, timeout=AGAIN_S)
 
 
 def stay(

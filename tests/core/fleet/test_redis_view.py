@@ -210,3 +210,48 @@ async def test_a_flood_of_nonsense_is_refused_and_the_view_stays(made: Make, sto
 
     assert two.view.seen().refused["mac"] >= 300
     assert two.view.seen().refused["too_large"] == 3
+
+
+class Cut:
+    """A link that breaks whenever somebody stops listening to it."""
+
+    def __init__(self) -> None:
+        self.listening = asyncio.Event()
+
+    def pubsub(self, **_: object) -> Cut:
+        return self
+
+    async def __aenter__(self) -> Cut:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        raise ConnectionError("cut")
+
+    async def subscribe(self, _: str) -> None:
+        self.listening.set()
+
+    async def get_message(self, timeout: float) -> None:  # noqa: ASYNC109 -- as redis names it
+        await asyncio.sleep(timeout)
+
+    async def publish(self, *_: object) -> None:
+        pass
+
+    async def aclose(self) -> None:
+        pass
+
+
+async def test_a_link_that_breaks_as_it_is_closed_is_not_made_anew() -> None:
+    made: list[Cut] = []
+
+    def client_of() -> Cut:
+        made.append(Cut())
+        return made[-1]
+
+    view = RedisView(client_of, secret=Secret(SECRET), clock=SystemClock())
+    view.start()
+    await asyncio.sleep(0)
+    await made[0].listening.wait()
+    async with asyncio.timeout(30):
+        await view.close()
+
+    assert len(made) == 1

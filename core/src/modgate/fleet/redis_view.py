@@ -66,6 +66,7 @@ class RedisView:
         self._due = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
         self._refused: dict[str, int] = {}
+        self._left = False
         self._sight: Sight = "joining"
         self._since = clock.now()
         self._why = "silent"
@@ -138,6 +139,8 @@ class RedisView:
                 await self._session()
             except Exception:
                 log.exception("peer link broke")
+            if self._left:
+                return  # where the group failed as this task was cancelled, it has lost that
             failures = failures + 1 if self._clock.now() - began < BACK_OFF_AT_MOST_S else 0
             wait_s = min(BACK_OFF_AT_MOST_S, BACK_OFF_S * 2 ** min(failures, 10))
             await asyncio.sleep(wait_s * (0.5 + self._rng() / 2))
@@ -200,6 +203,7 @@ class RedisView:
         """See `PeerView`."""
         from redis.exceptions import RedisError
 
+        self._left = True
         for task in self._tasks[:1]:  # nothing is told after the farewell
             task.cancel()
         self._due.clear()
